@@ -28,7 +28,8 @@ def waiting(item: RunView) -> str | None:
         case {"until": instant} as said:
             return _until(instant, said)
         case {"package": name}:
-            return f"waits for step {item.step_name} of {name}, which is in no package: it is gone, or broken"
+            missing = "which is in no package: broken, or gone, and then it fails in a minute"
+            return f"waits for step {item.step_name} of {name}, {missing}"
         case {"host": dict(host)}:
             return f"waits for {_able(host)}"
         case {"key": dict(key)}:

@@ -55,7 +55,7 @@ def test_a_run_that_waits_for_its_package_names_its_step() -> None:
     record = {"id": "r", "status": "queued", "flowName": "rmv", "stepName": "mid", "waitingFor": {"package": "rmv"}}
     assert (
         run_words.why(read_run({"run": record}))
-        == "waits for step mid of rmv, which is in no package: it is gone, or broken"
+        == "waits for step mid of rmv, which is in no package: broken, or gone, and then it fails in a minute"
     )
 
 

@@ -34,7 +34,10 @@ def test_who_did_not_give_up_is_told_nothing(capsys: pytest.CaptureFixture[str])
         ({"pause": "f"}, "paused with f; `flowd resume f` lets it start"),
         ({"pause": "f/s"}, "paused with f/s; `flowd resume f/s` lets it start"),
         ({"pause": "*"}, "paused with all flows; `flowd resume` lets it start"),
-        ({"package": "f"}, "waits for step s of f, which is in no package: it is gone, or broken"),
+        (
+            {"package": "f"},
+            "waits for step s of f, which is in no package: broken, or gone, and then it fails in a minute",
+        ),
         ({"why": "foreign"}, "waits for a person: `flowd resume` starts it"),
     ],
 )
