@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from flowd.cli.local import tell_warnings, told
+from flowd.cli.local import approve_option, tell_warnings, told
 from flowd.cli.session import Session
 from flowd.cli.verb import Verb
 from flowd.cli.written import WrittenTarget
@@ -17,13 +17,7 @@ from flowd.domain.errors import FlowdError
 @click.option(
     "--event", "event_path", type=click.Path(path_type=Path), metavar="FILE", help="Try steps with the event in FILE."
 )
-@click.option(
-    "--approve",
-    "approved",
-    multiple=True,
-    metavar="STEP",
-    help="Let this step count as completed where it asks for a person; again for more.",
-)
+@approve_option
 @click.option("--once", "is_once", is_flag=True, help="Run now and once; exit with 1 where a step ended badly.")
 @click.option(
     "--json",

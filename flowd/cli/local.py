@@ -6,7 +6,7 @@ comes.
 
 import logging
 import shlex
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -38,16 +38,19 @@ def _trying_options(function: Any) -> Any:
     return live(quiet(function))
 
 
-@click.command(cls=Verb, short_help="Run an event's steps right here. Needs no daemon.")
-@click.argument("event", type=EventFile(), required=False, metavar="EVENT.json|-")
-@click.option("--event", "event_option", type=EventFile(), metavar="FILE", help="The same as the argument.")
-@click.option(
+approve_option: Callable[[Any], Any] = click.option(
     "--approve",
     "approved",
     multiple=True,
     metavar="STEP",
     help="Let this step count as completed where it asks for a person; again for more.",
 )
+
+
+@click.command(cls=Verb, short_help="Run an event's steps right here. Needs no daemon.")
+@click.argument("event", type=EventFile(), required=False, metavar="EVENT.json|-")
+@click.option("--event", "event_option", type=EventFile(), metavar="FILE", help="The same as the argument.")
+@approve_option
 @_trying_options
 @click.pass_obj
 def fire(

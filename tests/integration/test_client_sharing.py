@@ -9,6 +9,7 @@ from multiprocessing import get_context
 from typing import Any
 
 import pytest
+from kept_connection import Kept
 from scripted_daemon import Call, NoAnswerError, echo
 
 from flowd_client import errors, wire
@@ -199,20 +200,6 @@ def test_closing_fails_the_async_calls_under_way_and_does_not_reconnect(serve) -
 
     asyncio.run(run())
     assert len(daemon.connections) == 1
-
-
-class Kept:
-    """A connection that notes what becomes of it."""
-
-    def __init__(self, *, is_quiet: bool = True) -> None:
-        self.is_closed = False
-        self._is_quiet = is_quiet
-
-    def is_quiet(self) -> bool:
-        return self._is_quiet
-
-    def close(self) -> None:
-        self.is_closed = True
 
 
 def test_a_forked_process_leaves_its_parents_connections_alone_and_waits_for_no_thread_of_its() -> None:

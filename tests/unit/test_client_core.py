@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kept_connection import Kept
 
 from flowd_client import wire
 from flowd_client._core.http11 import Response
@@ -161,20 +162,6 @@ def test_a_method_with_a_route_can_be_called_over_http() -> None:
     for method in METHODS.values():
         if method.routes and method.name != wire.SUBSCRIBE:
             assert plan(method.name, params) is not None
-
-
-class Kept:
-    """A connection that notes what becomes of it."""
-
-    def __init__(self, *, is_quiet: bool = True) -> None:
-        self.is_closed = False
-        self._is_quiet = is_quiet
-
-    def is_quiet(self) -> bool:
-        return self._is_quiet
-
-    def close(self) -> None:
-        self.is_closed = True
 
 
 def test_a_pool_gives_the_newest_quiet_connection_and_closes_the_others() -> None:
